@@ -31,7 +31,8 @@ OBJECT_BYTES = 1024
 
 POINTER_BYTES = 8
 
-MASK_THREADS = ThreadPoolExecutor(2, thread_name_prefix="mask")
+NUM_THREADS = 2
+MASK_THREADS = ThreadPoolExecutor(NUM_THREADS, thread_name_prefix="mask")
 """Where masks are computed. The event loop's default threads are for what must not wait behind filters: readings of the
 live pointer, heartbeats, keys."""
 
@@ -139,6 +140,17 @@ class MaskCache:
             if is_first:
                 MASK_THREADS.submit(self._run_next)
             await asyncio.shield(asyncio.wrap_future(computation.found))
+
+    def begin(self, filter: Filter, compute: Compute) -> None:
+        """Begins to compute the items that pass, for callers to come; nobody waits for it, and it does not block.
+
+        It does nothing while this cache computes as many masks as there are threads: callers wait for those.
+        """
+        with self._lock:
+            if filter in self._kept or filter in self._being_computed or len(self._being_computed) >= NUM_THREADS:
+                return
+            self._being_computed[filter] = self._queued[filter] = _Computation(compute)
+        MASK_THREADS.submit(self._run_next)
 
     def _find(self, filter: Filter) -> MatchingItems | None:
         with self._lock:

@@ -140,6 +140,10 @@ class FilterColumns:
         """Returns when the items that pass the filter are in the cache; they are computed in a thread."""
         await self._cache.prepare(filter, self._mask)
 
+    def begin(self, filter: Filter) -> None:
+        """Begins to compute the items that pass the filter in a thread, for callers to come, if one is free for it."""
+        self._cache.begin(filter, self._mask)
+
     def mask(self, filter: Filter) -> np.ndarray:
         """Returns which items pass, bool [N]; entry i is the item of row i + 1. It is cached: never write to it."""
         return self.matching(filter).mask_N

@@ -41,7 +41,8 @@ class CircuitBreaker:
     def allows_call(self) -> bool:
         """Whether a call may be made now.
 
-        The caller reports the outcome of the call by `record_success`, `record_failure` or `record_unknown`.
+        The caller reports the outcome of the call by `record_success`, `record_failure`, `record_excused` or
+        `record_unknown`.
         """
         if self.state is State.open and self._clock() >= self._open_until:
             self.state = State.half_open
@@ -58,6 +59,14 @@ class CircuitBreaker:
         if self.state is State.half_open:
             self._pause_s = min(2 * self._pause_s, MAX_PAUSE_S)
         if self.state is State.half_open or self._num_failures >= self._max_failures:
+            self.state, self._open_until = State.open, self._clock() + self._pause_s
+
+    def record_excused(self) -> None:
+        """The call failed by what may be no fault of the stage: it does not count.
+
+        A trial call has not shown that the stage is well again, so the breaker stays open for the same pause once more.
+        """
+        if self.state is State.half_open:
             self.state, self._open_until = State.open, self._clock() + self._pause_s
 
     def record_unknown(self) -> None:

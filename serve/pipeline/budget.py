@@ -75,7 +75,7 @@ class RequestBudget:
             stage: its name.
             call: calls it.
             is_excused: asked where it is late: whether what the request asks for may be the cause. The circuit breaker
-                then does not count it.
+                then does not count it, and neither does it where the stage had less than `min_stage_s`.
 
         Returns:
             The stage's answer. None, with a reason added to `reasons`, if the stage fails, is still running at the
@@ -96,8 +96,9 @@ class RequestBudget:
             return answer
         except TimeoutError:
             self.reasons.append(f"{stage}_late")
-            if time.perf_counter() - started >= min(self.limits.min_stage_s, most_s) and not is_excused():
-                record_outcome = breaker.record_failure
+            had_time = time.perf_counter() - started >= min(self.limits.min_stage_s, most_s)
+            is_counted = had_time and not is_excused()
+            record_outcome = breaker.record_failure if is_counted else breaker.record_excused
         except UnusableValue as e:
             log_failure(f"{stage} refused values of a request", e)
             self.reasons.append(f"{stage}_failed")

@@ -45,6 +45,10 @@ class Fallback(Protocol):
         """Returns when it is known which items pass the filter."""
         ...
 
+    def begin(self, filter: Filter) -> None:
+        """Begins to find out which items pass the filter, for requests to come. It does not block."""
+        ...
+
 
 class PopularFallback:
     """The items of one release by their popularity in the log; ties fall as in the release's evaluation."""
@@ -83,6 +87,10 @@ class PopularFallback:
         """See `Fallback.prepare`."""
         await self._columns.prepare(filter)
 
+    def begin(self, filter: Filter) -> None:
+        """See `Fallback.begin`."""
+        self._columns.begin(filter)
+
     def matching(self, filter: Filter | None) -> MatchingItems | None:
         """The items that pass a filter; None where there is no filter."""
         return None if filter is None else self._columns.matching(filter)
@@ -107,6 +115,10 @@ class RecentFirst:
     async def prepare(self, filter: Filter) -> None:
         """See `Fallback.prepare`."""
         await self._rest.prepare(filter)
+
+    def begin(self, filter: Filter) -> None:
+        """See `Fallback.begin`."""
+        self._rest.begin(filter)
 
     def top(self, k: int, filter: Filter | None, exclude: np.ndarray, glance: bool = False) -> Candidates:
         """See `PopularFallback.top`."""

@@ -49,6 +49,13 @@ class Stages(Protocol):
         """The items of a history that are nearest to each of some items, see `Retriever.nearest`."""
         ...
 
+    def lacks_mask(self, asked: Query | SimilarQuery) -> bool:
+        """Whether retrieval takes a pass over all items first for what was asked of it, to tell which ones pass.
+
+        It is asked by the task that has just called retrieval, and only of what has a filter.
+        """
+        ...
+
 
 async def recommend(
     query: Query,
@@ -81,7 +88,9 @@ async def recommend(
     candidates = ranked = explanation = None
     if user.vector_D is not None:
         candidates = await budget.run_stage(
-            "retrieve", lambda: stages.retrieve(query, user), lambda: _lacks_mask(fallback, query.filter)
+            "retrieve",
+            lambda: stages.retrieve(query, user),
+            lambda: query.filter is not None and stages.lacks_mask(query),
         )
     if candidates is not None and len(candidates.rows_K):
         ranked = await budget.run_stage("rerank", lambda: stages.rerank(query, user, candidates))
@@ -106,7 +115,9 @@ async def similar(query: SimilarQuery, stages: Stages, fallback: Fallback, limit
         vector_D = await budget.run_stage("describe", lambda: stages.describe(query))
     if query.features is None or vector_D is not None:
         candidates = await budget.run_stage(
-            "retrieve", lambda: stages.similar(query, vector_D), lambda: _lacks_mask(fallback, query.filter)
+            "retrieve",
+            lambda: stages.similar(query, vector_D),
+            lambda: query.filter is not None and stages.lacks_mask(query),
         )
     exclude = np.array([*query.rows, *query.exclude], dtype=np.int64)
     rows, scores, source = await _fill_up(candidates, query.k, fallback, query.filter, exclude, budget)
@@ -144,16 +155,15 @@ async def _within(
 ) -> tuple[Candidates | None, bool]:
     """Popular items under a filter, and whether the deadline came before all were looked at.
 
-    They are then those that a glance finds, or None where it is not known which items pass.
+    They are then those that a glance finds. Where it is not known which items pass, they are None, and that is found
+    out for the requests that follow.
     """
     if asyncio.get_running_loop().time() < budget.deadline:
         with suppress(TimeoutError):
             async with asyncio.timeout_at(budget.deadline):
                 await fallback.prepare(filter)
                 return await asyncio.to_thread(top), False
-    return None if _lacks_mask(fallback, filter) else top(glance=True), True
-
-
-def _lacks_mask(fallback: Fallback, filter: Filter | None) -> bool:
-    """Whether it takes a pass over all items to tell which ones pass the filter."""
-    return filter is not None and not fallback.holds(filter)
+    if fallback.holds(filter):
+        return top(glance=True), True
+    fallback.begin(filter)
+    return None, True

@@ -7,6 +7,7 @@ yet may take longer than the others have time for, so the stage gives it back an
 import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
+from contextvars import ContextVar
 from typing import Any, Protocol
 
 from serve.pipeline.remote_batcher import RemoteBatcher
@@ -17,6 +18,9 @@ LONE_CALLS = 4
 two at a time, and leave its places to other requests."""
 
 Arguments = tuple[Any, ...]
+
+_GIVEN_BACK: ContextVar[bool] = ContextVar("given_back", default=False)
+"""Whether the stage that this task called last has given its request back."""
 
 
 class SendAlone(Exception):
@@ -43,13 +47,23 @@ class StageCalls:
 
     async def __call__(self, *arguments: Any) -> Any:
         """Returns the answer to one request; raises what the stage raised for it."""
+        _GIVEN_BACK.set(False)
         with suppress(SendAlone):
             return await self._together(arguments)
+        _GIVEN_BACK.set(True)
         async with self._places:
             (answer,) = await self._send([arguments], alone=True)
         if isinstance(answer, Exception):
             raise answer
         return answer
+
+
+def was_given_back() -> bool:
+    """Whether the stage that this task called last has said that it lacks the mask of the request's filter.
+
+    A stage that hangs says nothing.
+    """
+    return _GIVEN_BACK.get()
 
 
 async def answer_calls(stage: object, method: str, calls: list[Arguments], *, alone: bool = False) -> list[Any]:

@@ -130,3 +130,6 @@ class LocalStages:
 
     def nearest(self, rows_K: np.ndarray, history: np.ndarray) -> Awaitable[Nearest]:
         return self.retriever.nearest(rows_K, history)
+
+    def lacks_mask(self, asked: Query | SimilarQuery) -> bool:
+        return self.retriever.lacks_mask(asked)

@@ -12,7 +12,7 @@ import numpy as np
 from ray.serve.handle import DeploymentHandle
 
 from serve.pipeline.messages import Candidates, Nearest, Query, Ranked, SimilarQuery, UserVector
-from serve.pipeline.stage_calls import Arguments, StageCalls
+from serve.pipeline.stage_calls import Arguments, StageCalls, was_given_back
 
 EMBEDDER, RETRIEVER, RERANKER = "UserEmbedder", "Retriever", "Reranker"
 """The names of the stages' deployments in metrics, dashboards and Serve configs: UserEmbedder is the user encoder."""
@@ -54,6 +54,10 @@ class RemoteStages:
 
     def nearest(self, rows_K: np.ndarray, history: np.ndarray) -> Awaitable[Nearest]:
         return self._nearest(rows_K, history)
+
+    def lacks_mask(self, asked: Query | SimilarQuery) -> bool:
+        """Whether the retriever has said so of the request that this task has just sent to it."""
+        return was_given_back()
 
 
 async def _call(

@@ -114,6 +114,18 @@ async def test_what_nobody_waits_for_any_more_is_not_computed(monkeypatch: pytes
     assert filtered.computed == 14
 
 
+async def test_a_mask_that_is_begun_is_computed_where_no_others_are() -> None:
+    filtered = Gated()
+    for n in (0, 0, 1, 2):
+        filtered.begin(of_few(n))
+    waiting = asyncio.create_task(filtered.prepare(of_few(3)))
+    filtered.gate.set()
+    await waiting
+    await asyncio.gather(*(filtered.prepare(of_few(n)) for n in (0, 1)))
+    assert [n for n in range(4) if filtered.holds(of_few(n))] == [0, 1, 3]
+    assert filtered.computed == 3
+
+
 async def test_the_filters_that_wait_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mask_cache, "MAX_QUEUED", 3)
     filtered = Gated()

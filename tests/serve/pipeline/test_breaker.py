@@ -53,3 +53,15 @@ def test_a_trial_without_a_verdict_leaves_the_next_call_to_find_out() -> None:
     assert breaker.allows_call()
     breaker.record_unknown()
     assert breaker.allows_call()
+
+
+def test_an_excused_trial_is_followed_by_the_same_pause() -> None:
+    """A stage that hangs would otherwise be tried by each request, for as long as that has time."""
+    clock = Clock()
+    breaker = CircuitBreaker(1, 1.0, clock)
+    breaker.record_failure()
+    for clock.now in (1.0, 2.0, 3.0):
+        assert breaker.allows_call()
+        breaker.record_excused()
+        assert not breaker.allows_call()
+    assert CircuitBreaker(1, 1.0, clock).allows_call(), "a closed one stays so"

@@ -4,6 +4,7 @@ The stages here are stand-ins, for faults that the real ones cannot be made to h
 """
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -139,6 +140,17 @@ def test_a_client_in_a_hurry_does_not_bring_a_stage_down(fallback: PopularFallba
     for _ in range(10):
         assert answer(fallback, Stages(retrieving=sleeps), limits).reasons == ["retrieve_late"]
     assert limits.breakers["retrieve"].state is State.closed
+
+
+def test_a_client_in_a_hurry_is_not_each_time_the_one_that_finds_out(fallback: PopularFallback) -> None:
+    """Its request after the pause is the trial; the next one has all its time for popular items."""
+    limits = waiting(timeout_s=0.001, min_stage_s=4)
+    opened = CircuitBreaker(1, 0.02)
+    opened.record_failure()
+    limits = replace(limits, breakers={**limits.breakers, "retrieve": opened})
+    time.sleep(0.02)
+    found = [answer(fallback, Stages(retrieving=sleeps), limits).reasons for _ in range(2)]
+    assert found == [["retrieve_late"], ["retrieve_skipped"]]
 
 
 def test_the_state_of_the_user_changes_the_query(fallback: PopularFallback) -> None:

@@ -20,10 +20,10 @@ from serve.pipeline import fallback
 from serve.pipeline.breaker import CircuitBreaker, State
 from serve.pipeline.budget import BudgetLimits
 from serve.pipeline.fallback import PopularFallback
-from serve.pipeline.messages import Candidates, Query, Ranked, Response, UserVector
+from serve.pipeline.messages import Candidates, Query, Ranked, Response, SimilarQuery, UserVector
 from serve.pipeline.request import STAGES, recommend
 from serve.pipeline.retriever import Retriever
-from serve.pipeline.stage_calls import LONE_CALLS, StageCalls, answer_calls
+from serve.pipeline.stage_calls import LONE_CALLS, StageCalls, answer_calls, was_given_back
 from towers.checkpoint.checkpoint import Checkpoint
 
 DIM = 4
@@ -59,6 +59,9 @@ class Stages:
     async def rerank(self, query: Query, user: UserVector, candidates: Candidates) -> Ranked:
         return Ranked("r", candidates.rows_K, candidates.scores_K)
 
+    def lacks_mask(self, asked: Query | SimilarQuery) -> bool:
+        return self._retriever.lacks_mask(asked)
+
 
 class Remote(Stages):
     """Retrieval is the real one as a deployment of its own calls it, without the network between."""
@@ -70,6 +73,9 @@ class Remote(Stages):
     async def retrieve(self, query: Query, user: UserVector) -> Candidates:
         found: Candidates = await self._calls(query, user)
         return found
+
+    def lacks_mask(self, asked: Query | SimilarQuery) -> bool:
+        return was_given_back()
 
 
 class Endpoint:
@@ -147,6 +153,29 @@ async def test_a_retrieval_that_hangs_counts_and_popular_items_answer(endpoint: 
     found = [await endpoint.answer(SLOW) for _ in range(6)]
     assert [len(one.rows) for one in found] == 6 * [3]
     assert [one.reasons for one in found] == 5 * [["retrieve_late"]] + [["retrieve_skipped"]]
+
+
+@pytest.mark.parametrize("is_remote", [False, True])
+async def test_a_retrieval_that_hangs_is_not_excused_by_a_mask_that_it_does_not_wait_for(
+    endpoint: Endpoint, is_remote: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Milvus tells itself which items pass, and a deployment of its own does not get to say that it has no mask."""
+
+    async def hanging(*_: object, **__: object) -> None:
+        await asyncio.sleep(UNHARMED_S)
+
+    if is_remote:
+        endpoint.stages = Remote(endpoint.retriever)
+        endpoint.stages._calls = StageCalls(hanging)  # type: ignore[arg-type]
+    else:
+        monkeypatch.setattr(endpoint.retriever.index, "is_prepared", lambda filter: True)
+        monkeypatch.setattr(endpoint.retriever.index, "search", hanging)
+    endpoint.columns.gate.set()
+    found = [await endpoint.answer(SLOW) for _ in range(6)]
+    assert [len(one.rows) for one in found] == [0, 3, 3, 3, 3, 3], "the first one has found out which items pass"
+    first, *others = (one.reasons for one in found)
+    assert first == ["retrieve_late", "popular_late"]
+    assert others == 4 * [["retrieve_late"]] + [["retrieve_skipped"]]
 
 
 async def hangs(query: Query, user: UserVector) -> Candidates:
