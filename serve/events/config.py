@@ -54,7 +54,8 @@ class EventsConfig:
         max_age_days: Events older than this are refused. Event ids are remembered a day longer, so that an event that
             is sent again counts once.
         max_ahead_s: Events further in the future than this are refused, since clocks differ.
-        state_ms: Milliseconds of a request's deadline that reading the state may take.
+        state_ms: Milliseconds of a request's deadline that reading the state may take; it takes at most half of
+            what is left.
         accept_ms: Milliseconds after which events that are not durable yet are answered with 503.
         max_waiting: Most events that wait in a replica to be written. Further ones are answered with 503.
         compact_s: Seconds between two compactions of accepted events into the event log.

@@ -22,6 +22,13 @@ OVERHEAD_S, OVERHEAD_SHARE = 0.005, 0.02
 """What is kept of a request's timeout for parsing it and for sending its answer: so many seconds, or this share of it
 where that is more; at most a tenth of it."""
 
+DISPENSABLE_SHARE = 0.5
+"""The largest share of the time that is left which a stage takes that one can do without: the others need the rest."""
+
+COUNTED_SHARE = 0.2
+"""The share of the most seconds that such a stage may take by the config which it must have had for its lateness to count:
+with less, the short deadline is to blame."""
+
 
 @dataclass(frozen=True, slots=True)
 class BudgetLimits:
@@ -33,7 +40,8 @@ class BudgetLimits:
             short deadline is to blame and the circuit breaker does not count it.
         breakers: The circuit breaker of each stage; requests of one release in one replica share them.
         arrived: When the request arrived, by the clock of the event loop; None means that it arrives now.
-        stage_s: By stage, the most seconds that it may take of the request's time, for stages that one can do without.
+        stage_s: By stage, the most seconds that it may take of the request's time, for stages that one can do without;
+            it takes at most DISPENSABLE_SHARE of what is left.
     """
 
     timeout_s: float
@@ -86,7 +94,7 @@ class RequestBudget:
             self.reasons.append(f"{stage}_skipped")
             return None
         started = time.perf_counter()
-        most_s = self.limits.stage_s.get(stage, math.inf)
+        most_s, counted_s = self._seconds_of(stage)
         record_outcome = breaker.record_unknown
         try:
             with tracer.start_as_current_span(stage):
@@ -96,7 +104,7 @@ class RequestBudget:
             return answer
         except TimeoutError:
             self.reasons.append(f"{stage}_late")
-            had_time = time.perf_counter() - started >= min(self.limits.min_stage_s, most_s)
+            had_time = time.perf_counter() - started >= counted_s
             is_counted = had_time and not is_excused()
             record_outcome = breaker.record_failure if is_counted else breaker.record_excused
         except UnusableValue as e:
@@ -110,6 +118,15 @@ class RequestBudget:
             record_outcome()
             self.timings_ms[stage] = round(1000 * (time.perf_counter() - started), 3)
         return None
+
+    def _seconds_of(self, stage: str) -> tuple[float, float]:
+        """The most seconds that a stage may take now, and after how many its lateness counts as a failure."""
+        by_config_s = self.limits.stage_s.get(stage)
+        if by_config_s is None:
+            return math.inf, self.limits.min_stage_s
+        left_s = max(self.deadline - asyncio.get_running_loop().time(), 0.0)
+        most_s = min(by_config_s, DISPENSABLE_SHARE * left_s)
+        return most_s, max(min(self.limits.min_stage_s, most_s), COUNTED_SHARE * by_config_s)
 
     def response(
         self,

@@ -168,6 +168,22 @@ def test_without_the_state_the_releases_history(fallback: PopularFallback, fault
     assert [one.reasons for one in found] == 3 * [[reason]] + [["state_skipped"]]
 
 
+def test_a_late_state_leaves_time_to_the_stages_of_a_short_request_and_counts(fallback: PopularFallback) -> None:
+    """The store may take longer, by the config, than the whole request."""
+    limits = waiting(timeout_s=0.6, min_stage_s=2.5, state=1.0)
+    found = [answer(fallback, Stages(), limits, state=sleeps) for _ in range(4)]
+    assert [one.rows for one in found] == 4 * [[3, 2]], "by the towers, not what is popular"
+    assert [one.reasons for one in found] == 3 * [["state_late"]] + [["state_skipped"]]
+
+
+def test_a_client_in_a_hurry_does_not_bring_the_state_down(fallback: PopularFallback) -> None:
+    """The store has had next to no time."""
+    limits = waiting(timeout_s=0.05, min_stage_s=2.5, state=1.0)
+    found = [answer(fallback, Stages(), limits, state=sleeps) for _ in range(4)]
+    assert [one.reasons[0] for one in found] == 4 * ["state_late"]
+    assert limits.breakers["state"].state is State.closed
+
+
 def test_stages_refuse_another_release(release: Release) -> None:
     with pytest.raises(WrongRelease, match="holds release r1, was asked for r2"):
         check_same_release("r1", "r2")
