@@ -93,6 +93,7 @@ class RequestAdapter:
             num_candidates=self._num_candidates,
             history=history,
             exclude=exclude,
+            denied=self.denied_rows,
             context=self._context.rows(request.context),
             exclude_seen=request.exclude_seen,
             filter=self._filter(request.filter),
@@ -116,7 +117,7 @@ class RequestAdapter:
             k=request.k,
             rows=rows,
             features=None if request.features is None else self._check_features(request.features),
-            exclude=exclude,
+            exclude=(*exclude, *self.denied_rows),
             filter=self._filter(request.filter),
         )
         return query, {"unknown_items": unknown}
@@ -232,12 +233,12 @@ class RequestAdapter:
             raise FieldError(("features",), str(e)) from e
 
     def _rows(self, first: list[str], second: list[str]) -> tuple[tuple[int, ...], tuple[int, ...], list[str]]:
-        """Returns two lists of ids as rows, the denylist added to the second, and the unknown ids, each once."""
+        """Returns two lists of ids as rows, and the unknown ids, each once."""
         rows = [self.items.rows_by_id(ids) for ids in (first, second)]
         both = zip([*first, *second], [*rows[0], *rows[1]], strict=True)
         unknown = list(dict.fromkeys(id_ for id_, row in both if row == 0))
         known_first, known_second = (tuple(filter(None, found)) for found in rows)
-        return known_first, (*known_second, *self.denied_rows), unknown
+        return known_first, known_second, unknown
 
 
 def _experiment_fields(assignment: Assignment | None) -> dict[str, str]:

@@ -37,7 +37,8 @@ class Query:
         history: Item rows that the request itself names, oldest first; they follow what is known of the user, and count
             as taken now, by events of an unknown type.
         seen: Item rows that count as seen because of events.
-        exclude: Item rows that must not be in the answer.
+        exclude: Item rows that the request leaves out of the answer.
+        denied: Item rows that are in no answer, whoever asks.
         context: The request's context as rows of `towers.model.context.Context`.
         exclude_seen: Whether to leave out the items of the user's history, in the training log or in the request, and
             those in `seen`.
@@ -57,6 +58,7 @@ class Query:
     history: tuple[int, ...] = ()
     seen: tuple[int, ...] = ()
     exclude: tuple[int, ...] = ()
+    denied: tuple[int, ...] = ()
     context: tuple[int, ...] = ()
     exclude_seen: bool = True
     filter: Filter | None = None
@@ -158,7 +160,7 @@ class Explanation:
         candidates: What retrieval found; None if it did not answer.
         ranked: The candidates in the re-ranker's order; None if it did not answer.
         nearest: The items of the user's history that are nearest to each item of the answer.
-        num_excluded: Rows that were not allowed in the answer.
+        num_excluded: Distinct items that are left out because the request excludes them, or because they are seen.
     """
 
     candidates: Candidates | None

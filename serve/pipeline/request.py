@@ -15,7 +15,7 @@ from serve.filters.grammar import Filter
 from serve.pipeline.budget import BudgetLimits, RequestBudget
 from serve.pipeline.fallback import Fallback
 from serve.pipeline.messages import Candidates, Explanation, Nearest, Query, Ranked, Response, SimilarQuery, UserVector
-from serve.pipeline.retriever import excluded_rows
+from serve.pipeline.retriever import excluded_rows, num_left_out
 from serve.pipeline.source import Source
 
 STAGES = ("state", "embed", "retrieve", "rerank", "describe", "explain")
@@ -100,7 +100,7 @@ async def recommend(
         nearest = None
         if rows and len(user.history):
             nearest = await budget.run_stage("explain", lambda: stages.nearest(np.array(rows), user.history))
-        explanation = Explanation(candidates, ranked, nearest, len(exclude))
+        explanation = Explanation(candidates, ranked, nearest, num_left_out(query, user))
     return budget.response(query.release_id, rows, scores, source, found, explanation)
 
 

@@ -130,19 +130,33 @@ class Retriever:
 
 
 def excluded_rows(query: Query, user: UserVector) -> np.ndarray:
-    """Returns the item rows that must not be answered.
+    """Returns the distinct item rows that must not be answered, ascending.
 
-    These are the rows that the query excludes and, unless the query says otherwise, those that the user has seen. An
-    item of the query's `recent` alone is not seen by that: the type of the event decides.
+    These are the rows that are denied to everybody, those that the query excludes and, unless the query says otherwise,
+    those that the user has seen. An item of the query's `recent` alone is not seen by that: the type of the event
+    decides.
 
     Args:
         user: The query's user: its history is that of the release, then `recent`, then the query's `history`.
     """
+    return distinct(np.concatenate([np.array(query.denied, dtype=np.int64), *_left_out(query, user)]))
+
+
+def num_left_out(query: Query, user: UserVector) -> int:
+    """Returns how many items the query excludes or its user has seen, as far as that counts; each item once.
+
+    Args:
+        user: see `excluded_rows`.
+    """
+    return len(distinct(np.concatenate(_left_out(query, user))))
+
+
+def _left_out(query: Query, user: UserVector) -> list[np.ndarray]:
     excluded = np.array(query.exclude, dtype=np.int64)
     if not query.exclude_seen:
-        return excluded
+        return [excluded]
     own = len(user.history) - len(query.history)
     num_released = own - len(query.recent) if user.num_released is None else user.num_released
     released = user.history[:num_released] if user.seen is None else user.seen
     named = user.history[own:]
-    return distinct(np.concatenate([excluded, released, named, np.array(query.seen, dtype=np.int64)]))
+    return [excluded, released, named, np.array(query.seen, dtype=np.int64)]

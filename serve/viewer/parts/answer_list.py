@@ -29,7 +29,7 @@ def answer_head(answer: RecommendResponse, num_conditions: int = 0) -> None:
         if answer.explained is not None:
             badge(f"{answer.explained.num_candidates:,} candidates")
             if answer.explained.num_excluded:
-                badge(f"{answer.explained.num_excluded:,} left out: seen, excluded or denied")
+                badge(f"{answer.explained.num_excluded:,} left out: seen or excluded")
             if num_conditions:
                 badge(f"filter: {num_conditions} {'condition' if num_conditions == 1 else 'conditions'}")
 

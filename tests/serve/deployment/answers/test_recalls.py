@@ -82,3 +82,14 @@ async def test_an_answer_of_a_batch_lacks_what_was_recalled_while_it_waited_for_
         assert found[0] == others
         assert recalled not in found[1]
         assert recorded == found, "what is recorded is what was sent"
+
+
+async def test_an_explanation_does_not_count_what_is_recalled(tiny: Config, registry: ReleaseRegistry) -> None:
+    async with ingress_alone(settings_of(tiny, registry)) as endpoint:
+        runtime = endpoint.replica._releases.loaded
+        recalled, excluded, *_ = runtime.adapter.ids([1, 2])
+        runtime.set_denylist([recalled])
+        asked = {"explain": True, "exclude_seen": False, "exclude": [excluded, excluded]}
+        answer = (await endpoint.http("POST", "/v1/recommend", json=asked)).json()
+        assert answer["explained"]["num_excluded"] == 1
+        assert not {item["id"] for item in answer["items"]} & {recalled, excluded}
