@@ -12,7 +12,7 @@ class Scope(Enum):
 
     recommend = "recommend"  # to ask for recommendations, similar items and the live release
     events = "events"  # to tell what users do
-    read_users = "read_users"  # to read what is known of a user
+    read_users = "read_users"  # to read what is known of a user, in explanations of recommendations too
     admin = "admin"  # everything, to forget a user too
 
 

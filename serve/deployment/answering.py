@@ -3,9 +3,12 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 from data.cluster.ray_compatibility.serve import serve_request_id
+from serve.access.control import may
+from serve.access.scopes import Scope
 from serve.api.adapter import FieldError, RequestAdapter
 from serve.api.events.known import user_json, with_state
 from serve.api.limits import MAX_BATCH, MAX_ID
@@ -175,7 +178,8 @@ class RequestAnswerer:
             if not isinstance(e, FieldError) or takes(self._releases.loaded, request, runtime):
                 self._add_failure(assignment, runtime.adapter, request, request_id, started)
             raise
-        return Asked(runtime, assignment, request, request_id, query, unknown)
+        asked = replace(query, explains_user=may(Scope.read_users))
+        return Asked(runtime, assignment, request, request_id, asked, unknown)
 
     def _add_failure(
         self,

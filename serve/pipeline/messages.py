@@ -44,6 +44,8 @@ class Query:
             those in `seen`.
         filter: The condition that every item of the answer meets; None accepts all.
         explain: Whether to explain how each item came into the answer.
+        explains_user: Whether the explanation may name items that are known of the user, beside those that the request
+            names itself.
         goals: How much each goal of the release counts in this query; empty means as the release says.
     """
 
@@ -63,6 +65,7 @@ class Query:
     exclude_seen: bool = True
     filter: Filter | None = None
     explain: bool = False
+    explains_user: bool = True
     goals: tuple[float, ...] = ()
 
 
@@ -159,7 +162,7 @@ class Explanation:
     Attributes:
         candidates: What retrieval found; None if it did not answer.
         ranked: The candidates in the re-ranker's order; None if it did not answer.
-        nearest: The items of the user's history that are nearest to each item of the answer.
+        nearest: The items of the history that may be named which are nearest to each item of the answer.
         num_excluded: Distinct items that are left out because the request excludes them, or because they are seen.
     """
 

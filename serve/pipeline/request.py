@@ -79,6 +79,7 @@ async def recommend(
         read_state: Returns the query with what is known of its user from events; None where there are no events.
     """
     budget = RequestBudget.start(limits)
+    named = query.history
     if read_state is not None:
         query = await budget.run_stage("state", read_state) or query
     user = await budget.run_stage("embed", lambda: stages.embed(query))
@@ -97,11 +98,21 @@ async def recommend(
     found = ranked or candidates
     rows, scores, source = await _fill_up(found, query.k, fallback, query.filter, exclude, budget)
     if query.explain:
-        nearest = None
-        if rows and len(user.history):
-            nearest = await budget.run_stage("explain", lambda: stages.nearest(np.array(rows), user.history))
+        history = user.history if query.explains_user else np.array(named, dtype=np.int64)
+        nearest = await _nearest(rows, history, stages, budget)
         explanation = Explanation(candidates, ranked, nearest, num_left_out(query, user))
     return budget.response(query.release_id, rows, scores, source, found, explanation)
+
+
+async def _nearest(rows: list[int], history: np.ndarray, stages: Stages, budget: RequestBudget) -> Nearest | None:
+    """The items of a history that are nearest to each of an answer's rows; None where there are none, or no answer.
+
+    Args:
+        history: int64; rows, oldest first.
+    """
+    if not rows or not len(history):
+        return None
+    return await budget.run_stage("explain", lambda: stages.nearest(np.array(rows), history))
 
 
 async def similar(query: SimilarQuery, stages: Stages, fallback: Fallback, limits: BudgetLimits) -> Response:
