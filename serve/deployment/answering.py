@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any
 
@@ -10,7 +9,7 @@ from data.cluster.ray_compatibility.serve import serve_request_id
 from serve.access.control import may
 from serve.access.scopes import Scope
 from serve.api.adapter import FieldError, RequestAdapter
-from serve.api.events.known import user_json, with_state
+from serve.api.events.known import user_json
 from serve.api.limits import MAX_BATCH, MAX_ID
 from serve.api.refusals import Late, NotFound, Stale
 from serve.api.schemas import BatchRequest, RecommendRequest, SimilarRequest
@@ -18,6 +17,7 @@ from serve.deployment.answers.conversion import takes, to_query
 from serve.deployment.answers.popular_items import PopularItems
 from serve.deployment.answers.records import AnswerRecords
 from serve.deployment.answers.rendered import Asked, Rendered
+from serve.deployment.answers.user_state import state_reader
 from serve.deployment.release_runtime import ReleaseRuntime
 from serve.deployment.settings import ServeConfig, StalePointer
 from serve.events.service import UserEvents
@@ -25,7 +25,6 @@ from serve.experiments.assignment import Assignment
 from serve.observability.logs import log_degraded
 from serve.observability.metrics import Metrics
 from serve.pipeline.budget import BudgetLimits, RequestBudget
-from serve.pipeline.messages import Query
 from serve.pipeline.messages import Response as Answer
 from serve.pipeline.request import recommend, similar
 from serve.rollout.follower import ReleaseFollower
@@ -136,7 +135,7 @@ class RequestAnswerer:
     async def _similar(self, request: SimilarRequest, runtime: ReleaseRuntime, arrived: float) -> dict[str, Any]:
         adapter, limits = runtime.adapter, self._limits(request.timeout_ms, runtime, arrived)
         query, unknown = to_query(adapter.similar, request)
-        answer = adapter.without_denied(await similar(query, runtime.stages, adapter.fallback, limits))
+        answer = adapter.without_denied(await similar(query, runtime.stages, self._popular.of(adapter, {}), limits))
         self._count(answer, None)
         request_id = serve_request_id()
         self._records.add_similar(adapter, answer, request_id, 1000 * (_now() - arrived))
@@ -196,7 +195,7 @@ class RequestAnswerer:
         started, runtime, request = time.perf_counter(), asked.runtime, asked.request
         try:
             limits = self._limits(request.timeout_ms, runtime, arrived)
-            read_state = self._state_reader(asked.query, request, runtime.adapter)
+            read_state = state_reader(asked, self._popular, self._events)
             fallback = self._popular.of(runtime.adapter, request.context)
             answer = await recommend(asked.query, runtime.stages, fallback, limits, read_state)
             return Rendered.of(asked, answer, self._releases.is_stale, 1000 * (time.perf_counter() - started))
@@ -213,19 +212,6 @@ class RequestAnswerer:
             adapter, asked.request, sent.answer, asked.request_id, asked.assignment, sent.took_ms
         )
         return sent.content
-
-    def _state_reader(
-        self, query: Query, request: RecommendRequest, adapter: RequestAdapter
-    ) -> Callable[[], Awaitable[Query]] | None:
-        """Returns what adds the state of the query's user to it; None where there is no user, or no state."""
-        events, user_id = self._events, request.user_id
-        if events is None or user_id is None:
-            return None
-
-        async def read() -> Query:
-            return with_state(query, await events.read(user_id), request.context, adapter, events.config)
-
-        return read
 
     def _timeout_s(self, timeout_ms: int | None) -> float:
         """Returns the timeout that a request names or the default, within the server's maximum."""

@@ -62,7 +62,7 @@ async def recommend(
     stages: Stages,
     fallback: Fallback,
     limits: BudgetLimits,
-    read_state: Callable[[], Awaitable[Query]] | None = None,
+    read_state: Callable[[], Awaitable[tuple[Query, Fallback]]] | None = None,
 ) -> Response:
     """Answers a query within its deadline, whatever the stages do.
 
@@ -76,12 +76,14 @@ async def recommend(
     - The re-ranker fails or is late: the order of retrieval, degraded.
 
     Args:
-        read_state: Returns the query with what is known of its user from events; None where there are no events.
+        fallback: The popular items, as far as the query alone says which.
+        read_state: Returns the query with what is known of its user from events, and the popular items by that; None
+            where there are no events.
     """
     budget = RequestBudget.start(limits)
     named = query.history
     if read_state is not None:
-        query = await budget.run_stage("state", read_state) or query
+        query, fallback = await budget.run_stage("state", read_state) or (query, fallback)
     user = await budget.run_stage("embed", lambda: stages.embed(query))
     if user is None:
         user = UserVector(query.release_id, None, np.array(query.recent + query.history, dtype=np.int64))

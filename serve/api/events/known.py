@@ -49,7 +49,7 @@ def with_state(
     num_doubtful = sum(map(bool, rows[: adapter.released_events.num_doubtful(positives)]))
     among = set(recent) if query.history else ()
     named = tuple(row for row in query.history if row in among)
-    known = state.context(now_us, config)
+    joined = with_last_context(context, state, config)
     return replace(
         query,
         user_id=None if state.outlived(adapter.log_read_us) else query.user_id,
@@ -59,8 +59,17 @@ def with_state(
         num_doubtful=num_doubtful,
         seen=(*adapter.known_rows(state.seen_at(now_us, config)), *named),
         history=tuple(row for row in query.history if row not in among),
-        context=adapter.context_rows({**known, **context}) if known else query.context,
+        context=query.context if joined is context else adapter.context_rows(joined),
     )
+
+
+def with_last_context(context: Mapping[str, str], state: UserState, config: EventsConfig) -> Mapping[str, str]:
+    """A request's context, and after it what the context of its user's last event has under other names.
+
+    The request's own context itself, if there is nothing else.
+    """
+    last = state.context(time.time_ns() // 1000, config)
+    return {**context, **{name: last[name] for name in last if name not in context}} if last else context
 
 
 def user_json(

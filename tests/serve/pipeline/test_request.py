@@ -74,10 +74,10 @@ def answer(
 ) -> Response:
     query = Query(release_id="r", user_id="u", k=k, num_candidates=100, **fields)
 
-    async def read_state() -> Query:
+    async def read_state() -> tuple[Query, PopularFallback]:
         assert state is not None
         await state()
-        return replace(query, k=1)
+        return replace(query, k=1), fallback
 
     return asyncio.run(recommend(query, stages, fallback, limits or waiting(), read_state if state else None))
 
