@@ -16,7 +16,7 @@ from pydantic import BaseModel, ValidationError
 from serve.access.middleware import admitted
 from serve.api.adapter import FieldError
 from serve.api.limits import MAX_BODY_BYTES
-from serve.api.refusals import UNFORESEEN, detail_of, status_of
+from serve.api.refusals import UNFORESEEN, detail_with_place, status_of
 from serve.observability.request_times import request_times
 
 M = TypeVar("M", bound=BaseModel)
@@ -72,7 +72,7 @@ def for_callers(reply: type[R]) -> Callable[[Answers[R]], Answers[R]]:
                         return await answers(self, message, grpc_context)
             except Exception as e:
                 grpc_context.set_code(CODES[status_of(e)])
-                grpc_context.set_details(within_trailers(detail_of(e)))
+                grpc_context.set_details(within_trailers(detail_with_place(e)))
                 if status_of(e) == UNFORESEEN:
                     raise  # Ray Serve logs it, and keeps the code and the details
                 return reply()
@@ -133,11 +133,22 @@ def json_values(message: Message) -> dict[str, Any]:
     try:
         values: dict[str, Any] = MessageToDict(message, preserving_proto_field_name=True)
     except JsonError as e:
-        place = tuple(re.findall(r"Failed to serialize (\w+) field", str(e)))
-        raise FieldError(
-            place, f"{'.'.join(place) or 'message'}: holds NaN or an infinity, which JSON does not have; send a number"
-        ) from e
+        place = _place_of(message, e)
+        named = ".".join(map(str, place)) or "message"
+        raise FieldError(place, f"{named}: holds NaN or an infinity, which JSON does not have; send a number") from e
     return values
+
+
+def _place_of(message: Message, error: JsonError) -> tuple[str | int, ...]:
+    """The place of the value that JSON does not have; of a list of messages with the number of the message."""
+    names = re.findall(r"Failed to serialize (\w+) field", str(error))
+    if len(names) > 1:
+        for number, part in enumerate(getattr(message, names[0])):
+            try:
+                MessageToDict(part, preserving_proto_field_name=True)
+            except JsonError as e:
+                return names[0], number, *_place_of(part, e)
+    return tuple(names)
 
 
 def _to_message(content: dict[str, Any], reply: type[R]) -> R:

@@ -40,3 +40,18 @@ def status_of(error: BaseException) -> int:
 def detail_of(error: BaseException) -> str:
     """What the caller is told. The text of an error that nobody foresaw is for the log alone."""
     return "Internal Server Error" if status_of(error) == UNFORESEEN else str(error)
+
+
+def detail_with_place(error: BaseException) -> str:
+    """What the caller is told where nothing but a text is, with the place of a wrong field: `requests.37.filter: ...`.
+
+    The message of a field's error begins with the field itself, and not with what that is in.
+    """
+    detail = detail_of(error)
+    if not isinstance(error, FieldError):
+        return detail
+    for start in range(len(error.location)):
+        outer, inner = (".".join(map(str, part)) for part in (error.location[:start], error.location[start:]))
+        if detail.startswith(inner):
+            return f"{outer}.{detail}" if outer else detail
+    return ": ".join(filter(None, (".".join(map(str, error.location)), detail)))
