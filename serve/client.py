@@ -97,8 +97,7 @@ class RecommendClient:
 
         Each of `requests` has the fields of `serve.api.schemas.RecommendRequest`; the answers are in the same order.
         """
-        body = BatchRequest.model_validate({"requests": requests}).model_dump_json(exclude_unset=True)
-        batch = self._send(BatchResponse, "POST", "/v1/recommend/batch", content=body, headers=JSON)
+        batch = self._send(BatchResponse, "POST", "/v1/recommend/batch", content=_batch_body(requests), headers=JSON)
         return batch.responses
 
     def similar(self, item_id: str, k: int = 10) -> SimilarResponse:
@@ -177,8 +176,8 @@ class AsyncRecommendClient:
 
     async def recommend_batch(self, requests: Sequence[Mapping[str, Any]]) -> list[RecommendResponse]:
         """See `RecommendClient.recommend_batch`."""
-        body = BatchRequest.model_validate({"requests": requests}).model_dump_json(exclude_unset=True)
-        batch = await self._send(BatchResponse, "POST", "/v1/recommend/batch", content=body, headers=JSON)
+        content = _batch_body(requests)
+        batch = await self._send(BatchResponse, "POST", "/v1/recommend/batch", content=content, headers=JSON)
         return batch.responses
 
     async def similar(self, item_id: str, k: int = 10) -> SimilarResponse:
@@ -236,6 +235,11 @@ def _similar_path(item_id: str, k: int) -> str:
 
 def _user_path(user_id: str) -> str:
     return f"/v1/users/{path_segment(UserRequest(user_id=user_id).user_id)}"
+
+
+def _batch_body(requests: Sequence[Mapping[str, Any]]) -> str:
+    batch = BatchRequest.model_validate({"requests": [dict(request) for request in requests]})
+    return batch.model_dump_json(exclude_unset=True)
 
 
 def _events_body(events: Sequence[Mapping[str, Any]]) -> bytes:

@@ -3,6 +3,7 @@
 import http.server
 import threading
 from collections.abc import Callable, Iterator
+from types import MappingProxyType
 from urllib.parse import unquote
 
 import pydantic
@@ -88,6 +89,17 @@ def test_an_id_leads_to_no_other_path(address: str, id_: str) -> None:
             asked = str(refused.value).rpartition("asked: ")[2].partition("?k=")[0]
             assert asked.count("/") == path.count("/")
             assert unquote(asked) == path.format(id_)
+
+
+async def test_the_requests_of_a_batch_come_in_any_sequence_of_mappings(address: str) -> None:
+    for requests in ([{"k": 1}], ({"k": 1}, {"user_id": "u"}), [MappingProxyType({"k": 1})]):
+        with RecommendClient(address) as client, pytest.raises(EndpointError, match="asked: /v1/recommend/batch"):
+            client.recommend_batch(requests)
+        async with AsyncRecommendClient(address) as other:
+            with pytest.raises(EndpointError, match="asked: /v1/recommend/batch"):
+                await other.recommend_batch(requests)
+    with RecommendClient(address) as client, pytest.raises(pydantic.ValidationError, match=r"requests\.1\.k"):
+        client.recommend_batch(({}, {"k": 0}))
 
 
 async def test_an_answer_that_is_not_the_endpoints_is_no_fault_of_the_request(address: str) -> None:
