@@ -8,6 +8,8 @@ itself, and therefore comes from here as well. This was read in those issues, an
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from data.cluster.machine import allow_openmp_twice
@@ -19,7 +21,7 @@ import faiss  # noqa: E402
 if sys.platform == "darwin":
     faiss.omp_set_num_threads(1)
 
-__all__ = ["faiss", "milvus_lite"]
+__all__ = ["faiss", "milvus_lite", "on_one_thread"]
 
 MEMTABLE_BYTES = 8 << 20
 """Bytes of rows that Milvus Lite keeps before it writes them, as it counts them."""
@@ -35,3 +37,17 @@ def milvus_lite() -> Any:
     from milvus_lite.server_manager import server_manager_instance
 
     return server_manager_instance
+
+
+@contextmanager
+def on_one_thread() -> Iterator[None]:
+    """What the present thread asks of FAISS within the block is computed by that thread alone.
+
+    OpenMP keeps the number of threads for each thread that calls, so that it is of no use to set it in another one.
+    """
+    before = faiss.omp_get_max_threads()
+    faiss.omp_set_num_threads(1)
+    try:
+        yield
+    finally:
+        faiss.omp_set_num_threads(before)

@@ -16,7 +16,7 @@ from serve.filters.masks import FilterColumns
 from serve.index.collection import read_vectors
 from serve.index.config import IndexConfig
 from serve.index.faiss_files import CALIBRATED_HITS, FaissIndexes, open_shared
-from serve.index.faiss_library import faiss
+from serve.index.faiss_library import faiss, on_one_thread
 from serve.index.micro_batcher import MicroBatcher
 from serve.index.protocol import MAX_TIED, TIE_MARGIN, Hits, check_query
 from towers.model.tie_order import TieOrder
@@ -77,8 +77,8 @@ Search = Callable[[np.ndarray, int, MatchingItems | None, Sequence[SearchRequest
 class ReplicaIndex:
     """Searches exactly up to `index.exact_up_to` items, by an inverted file above; complete under any filter.
 
-    Searches that wait at the same time are one call of FAISS for each distinct filter among them. FAISS runs on one
-    thread, so that replicas do not compete for cores.
+    Searches that wait at the same time are one call of FAISS for each distinct filter among them. FAISS searches on the
+    thread that calls it alone, so that replicas do not compete for cores.
     """
 
     def __init__(
@@ -92,7 +92,6 @@ class ReplicaIndex:
         self._ties = ties
         self.approximate = self._inverted is not None
         self._batched = MicroBatcher(self.search_all)
-        faiss.omp_set_num_threads(1)
 
     @classmethod
     async def hydrate(
@@ -204,7 +203,8 @@ class ReplicaIndex:
         factor = max(1, round(1 / share), round(limit / (2 * CALIBRATED_HITS)))
         num_probes = min(self._inverted.nprobe * min(factor, MAX_PROBE_FACTOR), self._inverted.nlist)
         parameters = faiss.SearchParametersIVF(nprobe=num_probes, **_selector(matching))
-        _, entries_BL = self._inverted.search(queries_BD, round(ROUNDING_FACTOR * limit), params=parameters)
+        with on_one_thread():
+            _, entries_BL = self._inverted.search(queries_BD, round(ROUNDING_FACTOR * limit), params=parameters)
         scores_BL = np.einsum("bld,bd->bl", self._vectors_ND[entries_BL], queries_BD)
         return [self._best(*found) for found in zip(entries_BL, scores_BL, requests, strict=True)]
 
@@ -212,7 +212,9 @@ class ReplicaIndex:
         self, queries_BD: np.ndarray, limit: int, matching: MatchingItems | None, requests: Sequence[SearchRequest]
     ) -> list[Found]:
         parameters = faiss.SearchParameters(**_selector(matching))
-        found = zip(*self._exact.search(queries_BD, limit, params=parameters), requests, strict=True)
+        with on_one_thread():
+            scores_BL, entries_BL = self._exact.search(queries_BD, limit, params=parameters)
+        found = zip(scores_BL, entries_BL, requests, strict=True)
         return [self._best(entries_L, scores_L, request) for scores_L, entries_L, request in found]
 
     def _best(self, entries_L: np.ndarray, scores_L: np.ndarray, request: SearchRequest) -> Found:

@@ -10,6 +10,7 @@ import pytest
 from serve.filters.masks import FilterColumns
 from serve.index import replica_index
 from serve.index.faiss_files import FaissIndexes
+from serve.index.faiss_library import faiss
 from serve.index.replica_index import ReplicaIndex
 from towers.model.tie_order import TieOrder
 
@@ -61,3 +62,26 @@ def test_a_search_without_ties_at_the_end_is_one_search() -> None:
     query_D = np.random.default_rng(5).standard_normal(DIM).astype(np.float32)
     asyncio.run(found.search(query_D, 10))
     assert calls == [10 + replica_index.TIE_MARGIN]
+
+
+@pytest.mark.parametrize(("exact_up_to", "name"), [(SIZE, "exact"), (0, "inverted")])
+def test_a_search_takes_the_thread_that_calls_it_alone(exact_up_to: int, name: str) -> None:
+    """Whichever thread has built the index, and however many OpenMP's environment gives to this one, which it keeps."""
+    found, before, counts = index(exact_up_to, None), faiss.omp_get_max_threads(), list[int]()
+    searched = getattr(found, f"_{name}")
+
+    class Counting:
+        def __getattr__(self, attribute: str) -> object:
+            if attribute == "search":
+                counts.append(faiss.omp_get_max_threads())
+            return getattr(searched, attribute)
+
+    setattr(found, f"_{name}", Counting())
+    faiss.omp_set_num_threads(3)
+    try:
+        request = replica_index.SearchRequest.of(found._vectors_ND[0].copy(), 5, None, None)
+        assert len(found.search_all([request])[0].rows) == 5
+        assert faiss.omp_get_max_threads() == 3
+    finally:
+        faiss.omp_set_num_threads(before)
+    assert set(counts) == {1}
