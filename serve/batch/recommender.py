@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from data.artifacts.folders import Folder
+from serve.batch.made_without import MadeWithout
 from serve.batch.seen import left_out
 from serve.pipeline.source import Source
 from serve.releases.golden_queries import check_golden
@@ -42,7 +43,7 @@ class BatchRecommender:
         folder: Where the files are written.
         k: Items per user.
         num_candidates: Items to retrieve and to re-rank per user.
-        denylist: Ids of items that are never recommended.
+        denylist: Ids of items that are never recommended, sorted.
         forgotten: Ids of users of whom the release is to know nothing.
         seen: What becomes of the items that a user has seen.
     """
@@ -62,7 +63,7 @@ class BatchRecommender:
         check_golden(release)
         self._parts, self._folder, self._k, self._num_candidates = release.parts, folder, k, num_candidates
         self._denied_rows = release.parts.items.ids.rows(pa.array(denylist, pa.string()))
-        self._forgotten = pa.array(forgotten, pa.string())
+        self._denylist, self._forgotten = denylist, forgotten
         self._left_out = left_out(release.parts, seen)
 
     def __call__(self, batch: pa.Table) -> pa.Table:
@@ -76,14 +77,15 @@ class BatchRecommender:
         """
         for part, user_ids in zip(batch["part"].to_pylist(), batch["user_ids"], strict=True):
             content = pa.BufferOutputStream()
-            pq.write_table(self.table(user_ids.values), content)
+            note = MadeWithout.of(user_ids.values, self._denylist, self._forgotten)
+            pq.write_table(self.table(user_ids.values).replace_schema_metadata(note.metadata), content)
             self._folder.write_bytes(part, content.getvalue().to_pybytes())
         return pa.table({"num_users": pc.list_value_length(batch["user_ids"])})
 
     def table(self, user_ids: pa.Array) -> pa.Table:
         """Returns the recommendations of some users, one row each in the same order, with the columns of SCHEMA."""
         parts, no_rows = self._parts, np.zeros(0, dtype=np.int64)
-        is_forgotten_Q = pc.is_in(user_ids, self._forgotten).to_numpy(zero_copy_only=False)
+        is_forgotten_Q = pc.is_in(user_ids, pa.array(self._forgotten, pa.string())).to_numpy(zero_copy_only=False)
         rows_Q = np.where(is_forgotten_Q, 0, parts.users.ids.rows(user_ids)).astype(np.int32)
         queries = HeldOut(rows_Q, (no_rows, no_rows), self._left_out, None, parts.history)
         vectors, item_ID = embed(parts.model, queries, BATCH_SIZE), parts.item_vectors_ID

@@ -11,9 +11,13 @@ from conf.schema import Config
 from data.artifacts.folders import MANIFEST, Folder
 from serve.batch.config import RecommendConfig
 from serve.batch.recommendations import recommend
+from serve.events.config import EventsConfig
+from serve.events.sqlite_store import SqliteStore
+from serve.pipeline.source import Source
 from serve.releases.registry import ReleaseRegistry
 from serve.releases.release import Release, ReleaseError
 from serve.rollout.denylist import deny, restore
+from tests.conformance.events import now_us
 
 pytestmark = pytest.mark.slow
 
@@ -116,3 +120,30 @@ def test_items_that_are_recalled_meanwhile_leave_no_complete_files(
         restore(registry, [gone], 5)
     (begun,) = (one for one in (storage / "recommendations").subfolders() if one.name not in before)
     assert not begun.exists(MANIFEST)
+
+
+def test_a_user_who_is_forgotten_is_taken_out_of_the_files_that_are_there(
+    release: Release, storage: Folder, own_events: EventsConfig
+) -> None:
+    """First while they are written, and then when they are complete; each time one file of several is made anew."""
+    first, second = (release.parts.users.ids.values[row].as_py() for row in (150, 20))
+    config, store, said = RecommendConfig(k=3, part_size=100), SqliteStore(own_events), list[str]()
+
+    def forgets(line: str) -> None:
+        said.append(line)
+        if len(said) == 1:
+            store.forget(first, now_us())
+
+    with pytest.raises(ReleaseError, match=r"users: 1 of them was forgotten meanwhile .* Run the command again"):
+        recommend(config, release.id, NUM_CANDIDATES, storage, forgets, own_events)
+    folder = recommend(config, release.id, NUM_CANDIDATES, storage, said.append, own_events)
+    assert [line.split(",")[0] for line in said if "users/s" in line][3:] == ["recommend: 100 users"]
+    digests = folder.read_json(MANIFEST)["files"]
+    store.forget(second, now_us())
+    assert recommend(config, release.id, NUM_CANDIDATES, storage, said.append, own_events) == folder
+    assert any(f"1 of 3 files in {folder} are made anew" in line for line in said)
+    changed = {name for name, digest in folder.read_json(MANIFEST)["files"].items() if digest != digests[name]}
+    assert changed == {"part-00000.parquet"}
+    rows = {row["user_id"]: row["source"] for table in tables(folder) for row in table.to_pylist()}
+    assert {rows[first], rows[second]} == {Source.popular.value}
+    store.close()
