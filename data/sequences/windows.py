@@ -61,8 +61,8 @@ class WindowBatches:
         if there - taken > LEFT_OUT * there and not self._has_told:
             self._has_told = True
             logger.warning(
-                "train.num_workers: this worker has %s windows of histories and another one %s, so each epoch leaves out"
-                " %.0f %% of its own, drawn anew each time; users with many interactions lie together in the log, and"
+                "train.num_workers: this worker has %s windows of histories and another one %s, so each epoch leaves"
+                " out %.0f %% of its own, drawn anew each time; users with many interactions lie together in the log, and"
                 " fewer workers leave out less",
                 f"{there:,}",
                 f"{taken:,}",

@@ -96,7 +96,7 @@ class SourceConfig:
         raise NotImplementedError
 
     def files(self) -> list[str]:
-        """The input files, by paths or URIs that `Folder.of` opens: those of an object store with credentials and options.
+        """The input files, by paths or URIs that `Folder.of` opens, on an object store with credentials and options.
 
         A change of one of them leads to a new prepared dataset.
         """

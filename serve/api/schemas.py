@@ -115,7 +115,9 @@ class AnswerExplanation(BaseModel):
     """How the answer as a whole came about."""
 
     filter: dict[str, Any] | None = Field(description="the filter of the request")
-    num_excluded: int = Field(description="items left out because the request excludes them or they are seen, each once")
+    num_excluded: int = Field(
+        description="items left out because the request excludes them or they are seen, each once"
+    )
     num_candidates: int = Field(description="items that retrieval found")
 
 

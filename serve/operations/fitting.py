@@ -116,7 +116,7 @@ def refuse_local(config: EndpointConfig, storage_claim: str | None) -> None:
 
 
 def notes_on_places(places: Mapping[str, str], mounted: str | None, datasets: str, secret: str) -> list[str]:
-    """Returns what pods need so that they find the log: a line for each file or folder that may be on this machine alone.
+    """Returns what pods need to find the log: a line for each file or folder that may be on this machine alone.
 
     Args:
         places: where the log lies, by config key.

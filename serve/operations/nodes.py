@@ -25,7 +25,7 @@ class HeadNode:
 
     Attributes:
         instance: the cloud's name of the machine, for cluster.yaml.
-        cpus, memory_gib: what the machine has; the autoscaler, which runs beside, takes half a CPU and half a GiB of it.
+        cpus, memory_gib: what the machine has; the autoscaler beside takes half a CPU and half a GiB of it.
         cost_per_month: price of the machine for a month, in any currency.
     """
 

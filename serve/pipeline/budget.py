@@ -26,7 +26,7 @@ DISPENSABLE_SHARE = 0.5
 """The largest share of the time that is left which a stage takes that one can do without: the others need the rest."""
 
 COUNTED_SHARE = 0.2
-"""The share of the most seconds that such a stage may take by the config which it must have had for its lateness to count:
+"""The share of its most seconds by the config which such a stage must have had for its lateness to count:
 with less, the short deadline is to blame."""
 
 

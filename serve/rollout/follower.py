@@ -19,11 +19,11 @@ from serve.releases.pointer import LivePointer
 from serve.releases.registry import ReleaseRegistry
 from serve.releases.release import Release, ReleaseError
 from serve.rollout.bounded_reading import BoundedReading
-from serve.rollout.failed_loads import FailedLoads
-from serve.rollout.first_release import wait_for_first
 from serve.rollout.follower_config import FollowerConfig
 from serve.rollout.heartbeats import HEARTBEAT_INTERVAL_S, Heartbeat, ReplicaRegistry
-from serve.rollout.memory import check_memory, used_mib
+from serve.rollout.loading.failed_loads import FailedLoads
+from serve.rollout.loading.first_release import wait_for_first
+from serve.rollout.loading.memory import check_memory, used_mib
 
 T = TypeVar("T")
 log_failure = FailureLog("follower")

@@ -1,4 +1,4 @@
-"""What the events of a request's user change: the query, and which popular items stand in where nothing better is found."""
+"""What the events of a request's user change: the query, and which popular items stand in for better ones."""
 
 from collections.abc import Awaitable, Callable
 

@@ -1,4 +1,4 @@
-"""A Redis is asked with its own password, and refused where it may forget what it has accepted, before it accepts it."""
+"""A Redis is asked with its own password, and refused, before it accepts any, where it may forget events."""
 
 from pathlib import Path
 

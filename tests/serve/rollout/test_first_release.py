@@ -14,8 +14,8 @@ from serve.deployment.deployments import StageReplica
 from serve.deployment.stages.remote import RERANKER
 from serve.releases.registry import POINTER, ReleaseRegistry
 from serve.releases.release import ReleaseError
-from serve.rollout import first_release
 from serve.rollout.heartbeats import ReplicaRegistry
+from serve.rollout.loading import first_release
 from tests.serve.deployment.answers.test_background import INGRESS, settings_of, until
 from tests.serve.rollout.test_two_phase import registry, replica, rolling_out
 

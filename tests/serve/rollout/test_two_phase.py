@@ -19,7 +19,7 @@ from serve.rollout import replica_watch
 from serve.rollout.follower import ReleaseFollower
 from serve.rollout.follower_config import FollowerConfig
 from serve.rollout.heartbeats import HEARTBEAT_TIMEOUT_S, Heartbeat, ReplicaRegistry
-from serve.rollout.memory import check_memory
+from serve.rollout.loading.memory import check_memory
 from serve.rollout.replica_watch import ReplicaWatch, expire
 from serve.rollout.two_phase import RolloutResult, roll_back, roll_out
 

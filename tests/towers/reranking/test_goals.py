@@ -147,7 +147,9 @@ def test_a_goal_that_cannot_be_fitted_has_the_share_among_all_and_says_1() -> No
     probability = model.goals(model.goal_inputs(queries.lists))[..., 2].unique()
     there = sum(int((part.lists.rows_BK > 0).sum()) for part in parts)
     bought = int((parts[0].goals_BKA[..., 2] & (parts[0].lists.rows_BK > 0)).sum())
-    assert probability.tolist() == pytest.approx([bought / there], rel=0.2), "users count alike, whatever they were shown"
+    assert probability.tolist() == pytest.approx([bought / there], rel=0.2), (
+        "users count alike, whatever they were shown"
+    )
 
 
 def test_worth_is_summed_over_the_events_that_happened() -> None:

@@ -20,7 +20,9 @@ WRONG: list[tuple[dict[str, Any], list[str]]] = [
 
 
 @pytest.mark.parametrize(("wrong", "place"), WRONG)
-async def test_the_details_of_a_batch_begin_with_the_place(wrong: dict[str, Any], place: list[str], start: Start) -> None:
+async def test_the_details_of_a_batch_begin_with_the_place(
+    wrong: dict[str, Any], place: list[str], start: Start
+) -> None:
     async with start() as endpoint:
         batch = {"requests": [{}, {}, wrong, {}]}
         refused = await endpoint.http("POST", "/v1/recommend/batch", json=batch)

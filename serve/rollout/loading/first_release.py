@@ -1,6 +1,6 @@
 """Waiting for the first release: an endpoint may be deployed before any release is live, and answers once one is.
 
-A replica waits as it starts. If it raised an error instead, Ray Serve would give the application up after a few of them,
+A replica waits as it starts. If it raised an error instead, Serve would give the application up after a few of them,
 and nothing starts it again: KubeRay applies the Serve config of a RayService once. If it were ready instead, a cluster
 that looks for its releases in the wrong place would take the traffic from one that answers.
 """
