@@ -62,8 +62,8 @@ class WindowBatches:
             self._has_told = True
             logger.warning(
                 "train.num_workers: this worker has %s windows of histories and another one %s, so each epoch leaves"
-                " out %.0f %% of its own, drawn anew each time; users with many interactions lie together in the log, and"
-                " fewer workers leave out less",
+                " out %.0f %% of its own, drawn anew each time; users with many interactions lie together in the log,"
+                " and fewer workers leave out less",
                 f"{there:,}",
                 f"{taken:,}",
                 100 * (there - taken) / there,

@@ -5,7 +5,7 @@ memory: whatever opens one of them, such as a promotion, loads it again. A Milvu
 is dropped but those that the releases and in-progress markers of this registry name.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from contextlib import closing
 from dataclasses import dataclass
 
@@ -107,7 +107,7 @@ def _unseal(registry: ReleaseRegistry, release_id: str) -> bool:
         return True
 
 
-def _idle(registry: ReleaseRegistry, ids: Iterable[str]) -> Iterator[str]:
+def _idle(registry: ReleaseRegistry, ids: Iterable[str]) -> Generator[str, None, None]:
     """The collections of those releases that are still not in use, each under the lock of the live pointer.
 
     So a promotion that comes later has its collection loaded again, and waits for one collection at most.

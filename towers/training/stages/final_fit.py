@@ -97,9 +97,11 @@ def _with_goals_in_order(config: Recipe, measured: Checkpoint) -> Recipe:
 
     The order on the command line, or in a yaml, makes no other checkpoint, and heads are carried over by their place.
     """
+    root: Any = config  # a dataclass, as the root configuration is
     goals = config.rerank.goals
     in_order = {name: goals[name] for name in measured.reranker.config.goals}
-    return replace(config, rerank=replace(config.rerank, goals=in_order))
+    changed: Recipe = replace(root, rerank=replace(config.rerank, goals=in_order))
+    return changed
 
 
 def _code(towers: FittedTowers, *made_of: Checkpoint) -> str:
