@@ -28,7 +28,7 @@ from data.sources.event_log.stores import note_store
 from serve.events.config import EventsConfig
 from serve.events.decisions.upkeep import forget_decisions, keep_decisions
 from serve.events.exposures import ExposureCompaction, drop_exposures, forget_exposures, hour_to_compact
-from serve.events.notes.event_log import require_log
+from serve.events.notes.event_log import is_log_of, require_log
 from serve.events.notes.store_id import store_id
 from serve.events.notes.values import note_values
 from serve.events.popular.now import add_popular
@@ -186,15 +186,17 @@ class LogCompactor:
     def _note_values(self, store: StateStore) -> None:
         """Notes once by which values states are computed, for processes that take events from elsewhere."""
         if not self._has_noted:
-            with suppress(StoreUnavailable):  # the compaction will say it
-                note_values(self._config, store, self._progress)
-                self._has_noted = True
+            with suppress(OSError, ValueError):  # the compaction will say it
+                if is_log_of(store, EventLog.of(self._storage)):
+                    note_values(self._config, store, self._progress)
+                    self._has_noted = True
 
     def _tell_forgotten(self, store: StateStore) -> None:
         """Tells a store who was forgotten at another one, as where `events.store` was changed."""
         try:
-            forgotten = forgotten_of_base(EventLog.of(self._storage))
-            if news := dict(forgotten.items() - self._told.items()):
+            log = EventLog.of(self._storage)
+            forgotten = forgotten_of_base(log)
+            if (news := dict(forgotten.items() - self._told.items())) and is_log_of(store, log):
                 store.keep_out(news)
                 self._told = forgotten
         except (OSError, ValueError) as e:

@@ -28,4 +28,13 @@ def log_id(log: EventLog, lock: Lock) -> str:
         return json_bytes({"id": secrets.token_hex(8)}) if content is None else content
 
     _, content = update_file(log.folder, ID, kept, lock)
+    return _read(log, content)
+
+
+def known_id(log: EventLog) -> str | None:
+    """Returns the id of a log; None where it has none yet. Raises DamagedFile, and OSError."""
+    return _read(log, log.folder.read_bytes(ID)) if log.folder.exists(ID) else None
+
+
+def _read(log: EventLog, content: bytes) -> str:
     return parsed(content, f"{log.folder}/{ID}", lambda value: str(mapping(value)["id"]), "the id of the log", CURE)

@@ -10,7 +10,7 @@ from data.artifacts.errors import ConfigError
 from data.artifacts.json_text import mapping, parsed
 from data.artifacts.leases import Lock
 from data.sources.event_log.files import EventLog
-from data.sources.event_log.identity import ID, log_id
+from data.sources.event_log.identity import ID, known_id, log_id
 from serve.events.config import EventsConfig
 from serve.events.protocol import StateStore
 
@@ -50,6 +50,20 @@ def require_log(config: EventsConfig, store: StateStore, log: EventLog, lock: Lo
         )
     if its_place != place:
         store.note(LOG, note)
+
+
+def is_log_of(store: StateStore, log: EventLog) -> bool:
+    """Whether compaction into a log would take a store: it has this log, or none yet.
+
+    Raises:
+        StoreUnavailable: The store does not answer.
+        OSError: The storage does not answer.
+        DamagedFile: The id of the log, or the note, cannot be read.
+    """
+    if (found := store.noted(LOG)) is None:
+        return True
+    its_id, _ = parsed(found.encode(), f"note {LOG!r} of the store", _id_and_place, "the log of the store")
+    return its_id == known_id(log)
 
 
 def _id_and_place(value: object) -> tuple[str, str]:

@@ -1,6 +1,7 @@
 """A state store has one event log: two endpoints that share a store by mistake do not take events from each other."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,8 +10,10 @@ from data.artifacts.errors import ConfigError
 from data.artifacts.folders import Folder
 from data.sources.event_log.files import EventLog
 from data.sources.event_log.identity import ID
+from data.sources.event_log.log_from_before import note_of_base
 from data.sources.event_log.users import user_key
 from serve.events.compaction import LogCompactor, compact
+from serve.events.notes.values import differences
 from serve.events.sqlite_store import SqliteStore
 from tests.conformance.events import config, event, now_us
 
@@ -57,3 +60,15 @@ def test_a_root_that_takes_the_place_of_another_one_is_named_by_its_id(tmp_path:
     assert line.startswith("events: not compacted: events.store: sqlite at ")
     (after / "events" / ID).write_text(line.partition(", or write ")[2].partition(" into ")[0])
     assert compact(values, store, Folder.of(str(after))) == 1
+
+
+def test_who_was_forgotten_at_the_other_endpoint_is_not_told_to_the_store(tmp_path: Path) -> None:
+    """Nor by which values it computes the states of users."""
+    values, other = config(path=str(tmp_path / "events.sqlite"), history=50), Folder.of(str(tmp_path / "other"))
+    store = SqliteStore(values)
+    store.append([event("1")])
+    LogCompactor(values, Folder.of(str(tmp_path / "mine"))).watch(lambda _: True)
+    EventLog.of(other).folder.create()
+    note_of_base(EventLog.of(other), {user_key("u"): now_us()})
+    LogCompactor(replace(values, history=100), other, lambda _: None).watch(lambda _: True)
+    assert (len(store.read(["u"])[0].events), differences(values, store)) == (1, [])
