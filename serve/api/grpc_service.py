@@ -140,15 +140,16 @@ def json_values(message: Message) -> dict[str, Any]:
 
 
 def _place_of(message: Message, error: JsonError) -> tuple[str | int, ...]:
-    """The place of the value that JSON does not have; of a list of messages with the number of the message."""
-    names = re.findall(r"Failed to serialize (\w+) field", str(error))
-    if len(names) > 1:
-        for number, part in enumerate(getattr(message, names[0])):
-            try:
-                MessageToDict(part, preserving_proto_field_name=True)
-            except JsonError as e:
-                return names[0], number, *_place_of(part, e)
-    return tuple(names)
+    """The place of the value that JSON does not have; within a batch with the number of its request.
+
+    The error names the innermost field alone.
+    """
+    for number, part in enumerate(getattr(message, "requests", ())):
+        try:
+            MessageToDict(part, preserving_proto_field_name=True)
+        except JsonError as e:
+            return "requests", number, *_place_of(part, e)
+    return tuple(re.findall(r"Failed to serialize (\w+) field", str(error)))
 
 
 def _to_message(content: dict[str, Any], reply: type[R]) -> R:

@@ -73,7 +73,7 @@ def test_a_log_that_pods_may_not_have_is_named(monkeypatch: pytest.MonkeyPatch) 
         return notes(load([*ON_KUBERNETES, *overrides]), ())
 
     monkeypatch.delenv("DATASETS", raising=False)
-    train, validation, test = of("data=gowalla")
+    train, test, validation = of("data=gowalla")
     assert train.startswith("data.source.train: pods look for ./datasets/gowalla/train.txt.gz in their image, as")
     assert "name an object store (data.source.validation=s3://...)" in validation
     assert "test.txt.gz" in test
