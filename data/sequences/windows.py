@@ -38,9 +38,9 @@ class WindowBatches:
         sequences: all users' items, which the windows are taken from.
         smallest_count: given this worker's number of windows, returns the smallest number among all workers: they must
             all take the same number of steps.
-        num_workers: the number of workers.
         feedback: weights, explicit negatives and contexts of the interactions.
         with_own_items: whether batches have all items of their users.
+        num_workers: the number of workers.
     """
 
     shard: Shard | Examples
@@ -48,9 +48,9 @@ class WindowBatches:
     batch_size: int
     length: int
     smallest_count: Callable[[int], int] = int
-    num_workers: int = 1
     feedback: Feedback = field(default_factory=Feedback)
     with_own_items: bool = False
+    num_workers: int = 1
     _ends: tuple[np.ndarray, np.ndarray] | None = None
     _has_told: bool = False
 

@@ -58,6 +58,10 @@ def venv(tmp_path: Path) -> Callable[[str], str]:
     return make
 
 
+NOTICES = "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL); os.execvp(sys.argv[1], sys.argv[1:])"
+"""Runs a command that notices Ctrl-C, also where these tests run in the background of a script."""
+
+
 def is_alive(pid: int) -> bool:
     with suppress(ProcessLookupError):
         os.kill(pid, 0)
@@ -70,7 +74,7 @@ def test_ctrl_c_ends_every_part(tmp_path: Path, environment: dict[str, str], ven
     (tmp_path / "pytest.py").write_text(WAITS)
     begun = tmp_path / "begun"
     begun.mkdir()
-    command = ["make", "test", venv(f'#!/bin/sh\nexec {sys.executable} "$@"\n')]
+    command = [sys.executable, "-c", NOTICES, "make", "test", venv(f'#!/bin/sh\nexec {sys.executable} "$@"\n')]
     running = subprocess.Popen(command, cwd=ROOT, env=environment, start_new_session=True)
     try:
         ends = time.monotonic() + 60

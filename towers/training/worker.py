@@ -143,9 +143,9 @@ def _batches_of(
             batch_size=batch_size,
             length=model.history_length,
             smallest_count=all_reduce_min,
-            num_workers=world_size(),
             feedback=feedback,
             with_own_items=with_own_items,
+            num_workers=world_size(),
         )
     return ShardBatches(
         shard=shard,

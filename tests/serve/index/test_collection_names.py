@@ -46,9 +46,7 @@ class Indexed:
 def test_a_collection_is_searched_by_the_vector_index_that_it_has() -> None:
     """A config without index.algorithm=hnsw searched an HNSW collection without `ef`, and took it for an exact one."""
 
-    def algorithm(
-        index_type: str | None, uri: str = "http://milvus:19530", now: Algorithm = Algorithm.flat
-    ) -> Algorithm:
+    def algorithm(index_type: str | None, now: Algorithm, uri: str = "http://milvus:19530") -> Algorithm:
         server: Any = Indexed(index_type)
         return with_algorithm_of(server, IndexConfig(uri=uri, algorithm=now), "twotower_ray_shop").algorithm
 
