@@ -29,9 +29,11 @@ def seal_release(registry: ReleaseRegistry, draft: ReleaseDraft, measured: dict[
     manifest = inherited | own | draft.manifest_entries | measured
     with sealing(registry.path(draft.id), manifest) as folder:
         draft.write_model(folder)
-        memory_mib = estimated_mib(folder.num_bytes(), parts.items.num_ids, parts.dim)
+        has_golden = folder.exists(GOLDEN_FILE)  # those of a release that is restored stay as they were recorded
+        of_golden = len(folder.read_bytes(GOLDEN_FILE)) if has_golden else 0
+        memory_mib = estimated_mib(folder.num_bytes() - of_golden, parts.items.num_ids, parts.dim)
         save_tensors(folder, VECTORS_FILE, {VECTORS: parts.item_vectors_ID})
-        if not folder.exists(GOLDEN_FILE):  # those of a release that is restored stay as they were recorded
+        if not has_golden:
             folder.write_bytes(GOLDEN_FILE, json_text([golden.as_json() for golden in golden_queries(parts)]).encode())
         folder.write_bytes(CARD_FILE, model_card(draft.id, manifest).encode())
         manifest["memory_mib"] = memory_mib

@@ -116,5 +116,5 @@ class World:
             collections = list_collections(client, self.index)
         assert collections == sorted(self.registry.manifest(id_)["collection"] for id_ in self.registry.ids())
         hidden = [path.name for path in Path(self.registry.folder.path).iterdir() if path.name.startswith(".")]
-        assert set(hidden) <= {".under-way", ".replicas", ".history"}
+        assert set(hidden) <= {".under-way", ".replicas", ".history", ".prune.lock"}
         assert self.registry.in_progress.all() == []
