@@ -41,8 +41,20 @@ def save_tensors(folder: Folder, name: str, tensors: dict[str, torch.Tensor]) ->
     with replacing(Path(folder.path, name)) as partial:
         partial.touch()
         mode = partial.stat().st_mode  # as the umask says; `save_file` lets its owner alone read what it writes
-        safetensors.torch.save_file(contiguous, partial)
+        save_file(contiguous, partial)
         partial.chmod(stat.S_IMODE(mode))
+
+
+def save_file(tensors: dict[str, torch.Tensor], path: Path) -> None:
+    """Writes tensors, which must be contiguous, as one safetensors file on a local disk.
+
+    Raises:
+        OSError: the disk does not take it, such as one that is full; safetensors raises an error of its own there.
+    """
+    try:
+        safetensors.torch.save_file(tensors, path)
+    except SafetensorError as e:
+        raise OSError(f"{path}: cannot be written ({e})") from e
 
 
 def mapped_tensors(folder: Folder, name: str, only: Collection[str] | None = None) -> dict[str, torch.Tensor]:

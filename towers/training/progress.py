@@ -8,6 +8,7 @@ import safetensors.torch
 from torch import Tensor, nn
 
 from data.artifacts.json_text import json_text
+from towers.checkpoint.tensor_files import save_file
 from towers.training.epochs.finite import largest_magnitude
 from towers.training.optimizer import Optimizers
 
@@ -51,9 +52,9 @@ def save_progress(
     Args:
         best: weights of the best epoch so far.
     """
-    safetensors.torch.save_file(_contiguous(model.state_dict()), folder / "model.safetensors")
-    safetensors.torch.save_file(_contiguous(best), folder / "best.safetensors")
-    safetensors.torch.save_file(_contiguous(optimizers.state()), folder / "optimizer.safetensors")
+    save_file(_contiguous(model.state_dict()), folder / "model.safetensors")
+    save_file(_contiguous(best), folder / "best.safetensors")
+    save_file(_contiguous(optimizers.state()), folder / "optimizer.safetensors")
     (folder / STATE).write_text(json_text(asdict(progress)))
 
 

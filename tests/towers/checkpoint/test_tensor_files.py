@@ -1,5 +1,6 @@
 """Files of tensors: who may read them, and those that are written part after part."""
 
+import resource
 from pathlib import Path
 
 import numpy as np
@@ -46,3 +47,15 @@ def test_what_is_not_saved_leaves_nothing(tmp_path: Path) -> None:
         tensors.append("items", np.arange(3))
         tensors.append("times", np.arange(3))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_disk_that_takes_no_more_is_an_error_of_the_disk(tmp_path: Path) -> None:
+    """A publication on a full disk ended in a traceback; a bound of the size of files stands for the disk."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
+    try:
+        with pytest.raises(OSError, match="cannot be written"):
+            save_tensors(Folder.of(str(tmp_path)), "weights.safetensors", {"weight": torch.ones(1 << 16)})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert not (tmp_path / "weights.safetensors").exists()
