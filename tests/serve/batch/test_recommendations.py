@@ -134,7 +134,7 @@ def test_a_user_who_is_forgotten_is_taken_out_of_the_files_that_are_there(
         if len(said) == 1:
             store.forget(first, now_us())
 
-    with pytest.raises(ReleaseError, match=r"users: 1 of them was forgotten meanwhile .* Run the command again"):
+    with pytest.raises(ReleaseError, match=r"users: 1 of them was forgotten meanwhile, .* Run the command again"):
         recommend(config, release.id, NUM_CANDIDATES, storage, forgets, own_events)
     folder = recommend(config, release.id, NUM_CANDIDATES, storage, said.append, own_events)
     assert [line.split(",")[0] for line in said if "users/s" in line][3:] == ["recommend: 100 users"]
