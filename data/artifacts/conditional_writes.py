@@ -194,7 +194,7 @@ def uri_of(path: str, like: str) -> str:
     """
     parts = urlsplit(like)
     below = f"{path}/".removeprefix(f"{_bucket(parts)}/").strip("/")
-    return urlunsplit(parts._replace(path=f"/{quote(below)}"))
+    return urlunsplit(parts._replace(path=f"/{quote(below, safe='/=')}"))
 
 
 def _bucket(parts: SplitResult) -> str:

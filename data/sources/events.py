@@ -113,11 +113,11 @@ class EventLogSource(SourceConfig):
 
     def files(self) -> list[str]:
         storage = Folder.of(self.root)
-        events, decisions, root = EventLog.of(storage), DecisionLog.of(storage), address(storage)
+        events, decisions = EventLog.of(storage), DecisionLog.of(storage)
         noted = [FORGOTTEN] if self.base is not None and events.folder.exists(FORGOTTEN) else []
-        of_events = [_path(root, f"events/{file}") for file in (*events.files(), *noted)]
+        of_events = [address(events.folder / file) for file in (*events.files(), *noted)]
         hours = [] if self.skipped is None else [hour for day in decisions.days() for hour in decisions.hours_of(day)]
-        of_decisions = [_path(root, f"decisions/{decisions.compacted(hour)}") for hour in hours]
+        of_decisions = [address(decisions.folder / decisions.compacted(hour)) for hour in hours]
         with _errors_of_the_base():
             return [*([] if self.base is None else self.base.files()), *of_events, *of_decisions]
 
@@ -169,9 +169,3 @@ def _moment(position: int) -> str:
     """When the event at a position was accepted, or the answer given that passed an item over."""
     at = datetime.fromtimestamp((position - EVENT_POSITIONS) / MICROS, UTC)
     return f"event accepted, or answer given, at {at.isoformat()}"
-
-
-def _path(root: str, file: str) -> str:
-    """The path or URI of a file under a root, whose options follow a question mark."""
-    place, mark, options = root.partition("?")
-    return f"{place.rstrip('/')}/{file}{mark}{options}"

@@ -6,6 +6,7 @@ import pytest
 
 from conf.schema import load
 from data.artifacts import conditional_writes
+from data.artifacts.conditional_writes import uri_of
 from data.artifacts.errors import ConfigError, StorageUnavailable
 from data.artifacts.folders import Folder
 from data.artifacts.secrets import recordable
@@ -80,3 +81,9 @@ def test_a_store_that_does_not_answer_is_said_in_one_line(monkeypatch: pytest.Mo
 def test_a_space_in_a_uri_is_refused_with_its_cure() -> None:
     with pytest.raises(ConfigError, match="write a space as %20"):
         Folder.of("s3://logs/of May?region=eu-central-1")
+
+
+def test_folders_of_values_keep_their_names_in_uris() -> None:
+    """Where `=` was quoted, each file of such a log was asked for by a connection of its own."""
+    found = uri_of("logs/may/dt=2024-01-01/a b.csv", "s3://key:secret@logs/may?region=eu-central-1")
+    assert found == "s3://key:secret@logs/may/dt=2024-01-01/a%20b.csv?region=eu-central-1"
