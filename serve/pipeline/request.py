@@ -93,7 +93,7 @@ async def recommend(
         candidates = await budget.run_stage(
             "retrieve",
             lambda: stages.retrieve(query, user),
-            lambda: query.filter is not None and stages.lacks_mask(query),
+            lambda: _lacks_mask(stages, query),
         )
     if candidates is not None and len(candidates.rows_K):
         ranked = await budget.run_stage("rerank", lambda: stages.rerank(query, user, candidates))
@@ -104,6 +104,11 @@ async def recommend(
         nearest = await _nearest(rows, history, stages, budget)
         explanation = Explanation(candidates, ranked, nearest, num_left_out(query, user))
     return budget.response(query.release_id, rows, scores, source, found, explanation)
+
+
+def _lacks_mask(stages: Stages, asked: Query | SimilarQuery) -> bool:
+    """Whether retrieval may be late because it takes a pass over all items first, to tell which ones pass a filter."""
+    return asked.filter is not None and stages.lacks_mask(asked)
 
 
 async def _nearest(rows: list[int], history: np.ndarray, stages: Stages, budget: RequestBudget) -> Nearest | None:
@@ -130,7 +135,7 @@ async def similar(query: SimilarQuery, stages: Stages, fallback: Fallback, limit
         candidates = await budget.run_stage(
             "retrieve",
             lambda: stages.similar(query, vector_D),
-            lambda: query.filter is not None and stages.lacks_mask(query),
+            lambda: _lacks_mask(stages, query),
         )
     exclude = np.array([*query.rows, *query.exclude], dtype=np.int64)
     rows, scores, source = await _fill_up(candidates, query.k, fallback, query.filter, exclude, budget)

@@ -8,7 +8,7 @@ Shape legend: Q queries, K neighbours of each, I items with the padding row 0, D
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
@@ -70,12 +70,21 @@ def verify(
 
 def _not_whole(config: IndexConfig, release: Release, held: int | None) -> str:
     """What is wrong with a collection that holds so many items, or is not there (None), and what to do."""
-    here, made_at = f"Milvus at {config.address} (index.uri)", release.manifest.get(ADDRESS)
+    here = f"Milvus at {config.address} (index.uri)"
     found = f"holds {held} items in {here}, the release has {release.parts.items.num_ids}"
     said = f"is not in {here}" if held is None else found
-    if made_at in (None, f"{config.address}"):
+    if (made_at := other_milvus(config, release.manifest)) is None:
         return f"{said}; {made_again(release.id)}"
     return f"{said}; it was published to {made_at}: give index.uri={made_at}"
+
+
+def other_milvus(config: IndexConfig, manifest: Mapping[str, Any]) -> str | None:
+    """The Milvus to which a release was published, if `index.uri` names another one now; None if it does not.
+
+    An earlier version has not recorded where it was, which is None too.
+    """
+    made_at: str | None = manifest.get(ADDRESS)
+    return None if made_at == f"{config.address}" else made_at
 
 
 def check_recall(config: IndexConfig, collection: str, parts: Checkpoint, cure: str) -> float:

@@ -10,13 +10,12 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
 from functools import partial
 from itertools import chain
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from data.artifacts.folders import Folder, json_bytes
-from data.artifacts.json_text import mapping, parsed
+from data.artifacts.json_text import parsed
 from data.artifacts.leases import Lock, held_to_the_end
 from data.artifacts.records import arrow_compute as pc
 from data.artifacts.records.ahead import ahead
@@ -24,7 +23,7 @@ from data.artifacts.records.hourly_files import ENDING, HourlyFiles
 from data.artifacts.records.updates import update_file
 from data.sources.event_log.files import MICROS
 from data.sources.event_log.removal import Removal
-from data.sources.event_log.users import hashed
+from data.sources.event_log.users import hashed, times_of
 
 FORGOTTEN, WHO = "_forgotten.json", "the users who were forgotten"
 
@@ -78,11 +77,6 @@ def without(forgotten: Mapping[str, int]) -> Callable[[pa.Table], pa.Table]:
     """Returns a function that removes from a table the rows from before their users were forgotten."""
     is_removed = Removal(forgotten, str)
     return lambda table: table.filter(pa.array(~_removed(table, is_removed))) if forgotten else table
-
-
-def times_of(value: Any) -> dict[str, int]:
-    """The content of `_forgotten.json`: when users were forgotten; raises TypeError or ValueError."""
-    return {user: int(at) for user, at in mapping(value).items()}
 
 
 def remove_users(files: HourlyFiles, users: Mapping[str, int], hours: Iterable[str], lock: Lock) -> int:

@@ -5,11 +5,14 @@ import secrets
 from data.artifacts.folders import json_bytes
 from data.artifacts.json_text import mapping, parsed
 from data.artifacts.leases import Lock
+from data.artifacts.records.json_files import read_json_file
 from data.artifacts.records.updates import update_file
 from data.sources.event_log.files import EventLog
 
 ID = "_id.json"
 """The file in the folder of the log that has its id."""
+
+WHAT = "the id of the log"
 
 CURE = "restore it from a copy of the storage, or remove it and do what the next compaction says"
 
@@ -28,13 +31,13 @@ def log_id(log: EventLog, lock: Lock) -> str:
         return json_bytes({"id": secrets.token_hex(8)}) if content is None else content
 
     _, content = update_file(log.folder, ID, kept, lock)
-    return _read(log, content)
+    return parsed(content, f"{log.folder}/{ID}", _id, WHAT, CURE)
 
 
 def known_id(log: EventLog) -> str | None:
     """Returns the id of a log; None where it has none yet. Raises DamagedFile, and OSError."""
-    return _read(log, log.folder.read_bytes(ID)) if log.folder.exists(ID) else None
+    return read_json_file(log.folder, ID, _id, WHAT, CURE) if log.folder.exists(ID) else None
 
 
-def _read(log: EventLog, content: bytes) -> str:
-    return parsed(content, f"{log.folder}/{ID}", lambda value: str(mapping(value)["id"]), "the id of the log", CURE)
+def _id(value: object) -> str:
+    return str(mapping(value)["id"])

@@ -18,9 +18,9 @@ from data.artifacts.leases import ALONE, Lock
 from data.artifacts.records import arrow_compute as pc
 from data.artifacts.records.json_files import read_json_file
 from data.sources.event_log.files import MICROS, EventLog
-from data.sources.event_log.forgetting import FORGOTTEN, WHO, note_forgotten, times_of
+from data.sources.event_log.forgetting import FORGOTTEN, WHO, note_forgotten
 from data.sources.event_log.removal import Removal
-from data.sources.event_log.users import user_key
+from data.sources.event_log.users import times_of, user_key
 from data.sources.source import RawLog
 
 OF_FORGOTTEN = "users who were forgotten"

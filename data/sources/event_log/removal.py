@@ -12,14 +12,13 @@ import numpy as np
 import pyarrow as pa
 
 from data.artifacts.folders import json_bytes
-from data.artifacts.json_text import mapping, parsed
 from data.artifacts.leases import ALONE, Lock
 from data.artifacts.records.ahead import ahead
-from data.artifacts.records.json_files import left_out
+from data.artifacts.records.json_files import left_out, read_json_file
 from data.artifacts.records.updates import update_file
 from data.sources.event_log.files import SCHEMA, DamagedEvents, EventLog
 from data.sources.event_log.removing import Removing
-from data.sources.event_log.users import user_key
+from data.sources.event_log.users import times_of, user_key
 
 UNREAD = "_unread.json"
 
@@ -70,8 +69,7 @@ class Unread:
         """
         if not log.folder.exists(UNREAD):
             return cls()
-        what = "the damaged files of the event log"
-        return parsed(log.folder.read_bytes(UNREAD), f"{log.folder}/{UNREAD}", _unread, what, CURE)
+        return read_json_file(log.folder, UNREAD, _unread, "the damaged files of the event log", CURE)
 
     def note(self, log: EventLog, lock: Lock) -> None:
         """Writes the file, or deletes it where no file of the log is damaged."""
@@ -83,8 +81,7 @@ class Unread:
 
 
 def _unread(value: Any) -> Unread:
-    users = mapping(value["users"]).items()
-    return Unread([str(file) for file in value["files"]], {user: int(at) for user, at in users})
+    return Unread([str(file) for file in value["files"]], times_of(value["users"]))
 
 
 def remove_events(log: EventLog, removing: Removing, lock: Lock = ALONE) -> int:

@@ -8,10 +8,11 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from data.artifacts.folders import json_bytes
-from data.artifacts.json_text import mapping, parsed
 from data.artifacts.leases import Lock
+from data.artifacts.records.json_files import read_json_file
 from data.artifacts.records.updates import update_file
 from data.sources.event_log.files import EventLog
+from data.sources.event_log.users import times_of
 
 REMOVING = "_removing.json"
 
@@ -41,7 +42,7 @@ class Removing:
         """
         if not log.folder.exists(REMOVING):
             return cls()
-        return parsed(log.folder.read_bytes(REMOVING), f"{log.folder}/{REMOVING}", _removing, WHAT, CURE)
+        return read_json_file(log.folder, REMOVING, _removing, WHAT, CURE)
 
     def also(self, users: Mapping[str, int], until_us: int) -> "Removing":
         """With further users, for whom the pass begins anew, and the log complete until a later time."""
@@ -62,8 +63,7 @@ class Removing:
 
 
 def _removing(value: Any) -> Removing:
-    users = {user: int(at) for user, at in mapping(value["users"]).items()}
-    return Removing(users, int(value["until_us"]), str(value["after"]))
+    return Removing(times_of(value["users"]), int(value["until_us"]), str(value["after"]))
 
 
 def note_complete(log: EventLog, until_us: int, forgotten: Mapping[str, int], lock: Lock) -> None:

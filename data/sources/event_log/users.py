@@ -1,7 +1,9 @@
 """How logs and stores name users: by digests from which the id cannot be read."""
 
 import hashlib
+from typing import Any
 
+from data.artifacts.json_text import mapping
 from data.artifacts.secrets import secret
 
 HASH_KEY = "USER_HASH_KEY"
@@ -14,6 +16,11 @@ KEY_BYTES = 64
 def user_key(user_id: str) -> str:
     """The key under which a store keeps a user: 32 hexadecimal digits. Whoever knows an id can compute it."""
     return hashlib.blake2b(user_id.encode(), digest_size=16).hexdigest()
+
+
+def times_of(value: Any) -> dict[str, int]:
+    """When users were forgotten, by their keys, as JSON files have it; raises TypeError or ValueError."""
+    return {user: int(at) for user, at in mapping(value).items()}
 
 
 def hashed(text: str) -> str:

@@ -25,7 +25,7 @@ from serve.releases.building.seal import seal_release
 from serve.releases.in_progress import Operation
 from serve.releases.registry import ReleaseRegistry
 from serve.releases.release import ReleaseError
-from serve.releases.verify import ADDRESS, check_recall, count_items
+from serve.releases.verify import ADDRESS, check_recall, count_items, other_milvus
 from towers.checkpoint.checkpoint import Checkpoint
 from towers.checkpoint.opening.parts import VECTORS_FILE
 
@@ -95,13 +95,13 @@ def _require_same_milvus(config: IndexConfig, draft: ReleaseDraft, manifest: dic
     """Refuses to make a release again in another Milvus than before, unless that is meant.
 
     Those who serve it would find it in neither: the address is most often one that was forgotten, so that the default
-    stands in its place. An earlier version has not recorded where it was.
+    stands in its place.
 
     Raises:
         ReleaseError: it was published elsewhere.
     """
-    made_at, here = manifest.get(ADDRESS), f"{config.address}"
-    if made_at not in (None, here) and not draft.may_move:
+    made_at, here = other_milvus(config, manifest), f"{config.address}"
+    if made_at is not None and not draft.may_move:
         raise ReleaseError(
             f"index.uri: {here}: release {draft.id} was published to {made_at}, and here {wrong}; nothing has changed."
             f" Give index.uri={made_at}; or, to have its collection made here from now on, type index.uri={here} with"
